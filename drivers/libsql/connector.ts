@@ -53,15 +53,6 @@ export function withoutHarm(client: LibsqlClient): LibsqlClient {
 }
 
 /**
- * After how long a lock counts as the leftover of a connection that the application's own statements have
- * left with it, in ms: no transaction should block all writers for so long. Longer, and circuits take long
- * to recover from such a lock.
- */
-const LONGEST_LOCK_MS = 2_000;
-/** The longest time between two requests that meet the same lock, in ms: that of a back-off. */
-const LONGEST_PAUSE_MS = 30_000;
-
-/**
  * Uses the connections of an application's client for a file. A connection on which a statement has met a
  * lock keeps a part of it, and would lose its next statements. Only `reconnect()` heals it, which also ends
  * all transactions that the application has open, such as the one around a guarded call. For that reason
@@ -74,8 +65,6 @@ class Guest implements LibsqlClient {
   #runs = false;
   /** Start the batches that wait for the one that runs. Timers may be faked, and would wait longer. */
   readonly #waiting: (() => void)[] = [];
-  /** When the first and the last of the locks were met that no success came between, in ms. */
-  #locked: { readonly since: number; readonly at: number } | null = null;
 
   constructor(client: FileClient) {
     this.#client = client;
@@ -137,7 +126,6 @@ class Guest implements LibsqlClient {
       begun.catch((error) => (left = isLeftover(error)) || onWhole());
       ended.catch((error) => !beside && isLocked(readFailure(error)) && onWhole());
       const [, results] = await Promise.all([begun, ran, ended]);
-      this.#locked = null;
       return results.slice(0, -1);
     } catch (error) {
       if (!left) throw error;
@@ -162,20 +150,13 @@ class Guest implements LibsqlClient {
     return true;
   }
 
-  /** Reconnects the client if it has met a lock. Returns the error to throw. */
+  /** Reconnects the client if a lock has left something with it. Returns the error to throw. */
   async #heal(error: unknown, stuck = true): Promise<unknown> {
     const failure = readFailure(error);
     const { code } = failure;
     // An open transaction of the application, on an only connection, leaves nothing either.
-    if (isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
-      const at = Date.now();
-      const { since, at: before } = this.#locked ?? { since: at, at };
-      // After a pause, it may be another lock.
-      this.#locked = { since: Math.abs(at - before) < LONGEST_PAUSE_MS ? since : at, at };
-      if (stuck || Math.abs(at - this.#locked.since) >= LONGEST_LOCK_MS) {
-        this.#locked = null;
-        await this.#client.reconnect?.();
-      }
+    if (stuck && isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
+      await this.#client.reconnect?.();
     }
     // Another request has reconnected the client, and so closed the connection of this one.
     return /^(CLIENT|TRANSACTION)_CLOSED$/.test(code) && this.#client.closed === false

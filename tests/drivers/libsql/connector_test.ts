@@ -245,33 +245,25 @@ Deno.test("connector() runs many batches at once while the timers stand still", 
   client.close();
 });
 
-Deno.test("connector() reconnects a client that meets one lock for several seconds", async () => {
+Deno.test("a transaction of the application outlives records while it is open for long", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  const transaction = await client.transaction("write");
+  await transaction.execute("create table orders (id integer primary key)");
   const { now } = Date;
-  let [at, reconnected] = [now(), 0];
-  const locked = () => Promise.reject(Object.assign(new Error(), { code: "SQLITE_BUSY" }));
-  const client = connector("test", "client", {
-    ...{ protocol: "file", closed: false, execute: locked, batch: locked },
-    reconnect: () => reconnected++,
-    transaction: () => Promise.resolve({ executeMultiple: locked, batch: locked, close: () => {} }),
-  })();
-  const after = async (ms: number) => {
-    at += ms;
-    await assertRejects(() => client.batch([], "write"));
-    return reconnected;
-  };
-  Date.now = () => at;
   try {
-    assertEquals([await after(0), await after(1_999), await after(1), await after(1)], [
-      0,
-      0,
-      1,
-      1,
-    ]);
-    // After a pause, it is another lock.
-    assertEquals([await after(60_000), await after(1_999), await after(1)], [1, 1, 2]);
+    for (let s = 0; s <= 120; s++) {
+      Date.now = () => now() + s * 1_000;
+      await assertRejects(() => record(store, "for long"), StoreAnswerError);
+    }
   } finally {
     Date.now = now;
   }
+  await transaction.commit();
+  await client.execute("select id from orders");
+  await record(store, "for long");
+  client.close();
 });
 
 Deno.test("a transaction of the application on an only connection is waited for, as any lock is", async () => {
