@@ -53,18 +53,6 @@ export function withoutHarm(client: LibsqlClient): LibsqlClient {
 }
 
 /**
- * After how long a lock counts as the leftover of a connection that the application's own statements have
- * left with it, in ms: no transaction should block all writers for so long. Longer, and circuits take long
- * to recover from such a lock.
- */
-const LONGEST_LOCK_MS = 2_000;
-/** The longest time between two requests that meet the same lock, in ms: that of a back-off. */
-const LONGEST_PAUSE_MS = 30_000;
-
-/** How often a batch waits for another one to begin, which takes no longer than a turn. */
-const MOST_WAITS = 100;
-
-/**
  * Uses the connections of an application's client for a file. A connection on which a statement has met a
  * lock keeps a part of it, and would lose its next statements. Only `reconnect()` heals it, which also ends
  * all transactions that the application has open, such as the one around a guarded call. For that reason
@@ -74,9 +62,9 @@ class Guest implements LibsqlClient {
   readonly #client: FileClient;
   /** `true` if it has connections for several transactions: not in memory, nor on an embedded replica. */
   #isPool: boolean | undefined;
-  #begins = false;
-  /** When the first and the last of the locks were met that no success came between, in ms. */
-  #locked: { readonly since: number; readonly at: number } | null = null;
+  #runs = false;
+  /** Start the batches that wait for the one that runs. Timers may be faked, and would wait longer. */
+  readonly #waiting: (() => void)[] = [];
 
   constructor(client: FileClient) {
     this.#client = client;
@@ -96,7 +84,7 @@ class Guest implements LibsqlClient {
   ): Promise<SqlResult[]> {
     let stuck = true;
     try {
-      return mode === "write" && await this.#takesTransaction()
+      return mode === "write" && this.#isPool !== false
         ? await this.#transact(statements, () => stuck = false)
         : await this.#client.batch(statements, mode);
     } catch (error) {
@@ -104,50 +92,71 @@ class Guest implements LibsqlClient {
     }
   }
 
-  /** @param onWhole Called if the transaction did not begin, which leaves nothing. */
+  /** @param onWhole Called if the failure leaves nothing. */
   async #transact(statements: SqlStatement[], onWhole: () => void): Promise<SqlResult[]> {
-    // Holds one connection at a time: all others are the application's.
-    for (let waits = 0; this.#begins && waits < MOST_WAITS; waits++) await nextTurn();
-    this.#begins = true;
+    // Holds as few connections as possible: all others are the application's.
+    if (this.#runs) await new Promise<void>((start) => this.#waiting.push(start));
+    this.#runs = true;
     try {
-      const transaction = await this.#client.transaction!("deferred");
+      this.#isPool ??= await this.#tryPool();
+      return this.#isPool
+        ? await this.#run(statements, onWhole)
+        : await this.#client.batch(statements, "write");
+    } finally {
+      const start = this.#waiting.shift();
+      this.#runs = start !== undefined;
+      start?.();
+    }
+  }
+
+  /** @param beside `true` while a connection that was left with a lock is held. */
+  async #run(
+    statements: SqlStatement[],
+    onWhole: () => void,
+    beside = false,
+  ): Promise<SqlResult[]> {
+    const transaction = await this.#client.transaction!("deferred");
+    let left = false;
+    try {
       // All of it runs before the application can begin a transaction, which would meet our lock.
       const begun = transaction.executeMultiple("commit; begin immediate");
-      const ended = transaction.batch([...statements, { sql: "commit", args: [] }]);
-      begun.catch((error) => isLeftover(error) || onWhole());
-      const [, results] = await Promise.all([begun, ended]).finally(() => transaction.close());
-      this.#locked = null;
+      const ran = transaction.batch([...statements, { sql: "savepoint ran", args: [] }]);
+      // Fails at the savepoint if a statement has failed, so that nothing is committed.
+      const ended = transaction.executeMultiple("release ran; commit");
+      begun.catch((error) => (left = isLeftover(error)) || onWhole());
+      ended.catch((error) => !beside && isLocked(readFailure(error)) && onWhole());
+      const [, results] = await Promise.all([begun, ran, ended]);
       return results.slice(0, -1);
+    } catch (error) {
+      if (!left) throw error;
+      // A transaction of the application may hold the lock. If another connection gets it, none does.
+      const results = await this.#run(statements, onWhole, true);
+      if (!beside) await this.#client.reconnect?.();
+      return results;
     } finally {
-      this.#begins = false;
+      transaction.close();
     }
   }
 
-  async #takesTransaction(): Promise<boolean> {
+  async #tryPool(): Promise<boolean> {
     const client = this.#client;
     if (client.transaction === undefined) return false;
-    if (this.#isPool === undefined) {
-      const opened = await Promise.allSettled([0, 1].map(() => client.transaction!("deferred")));
-      for (const each of opened) if (each.status === "fulfilled") each.value.close();
-      this.#isPool = opened.every(({ status }) => status === "fulfilled");
-    }
-    return this.#isPool;
+    const opened = await Promise.allSettled([0, 1].map(() => client.transaction!("deferred")));
+    for (const each of opened) if (each.status === "fulfilled") each.value.close();
+    const refused = opened.flatMap((each) => each.status === "rejected" ? [each.reason] : []);
+    if (refused.some(isOnlyConnection)) return false;
+    // Nothing is learned of a client that is closed, or whose connections are all held.
+    if (refused.length === opened.length) throw refused[0];
+    return true;
   }
 
-  /** Reconnects the client if it has met a lock. Returns the error to throw. */
+  /** Reconnects the client if a lock has left something with it. Returns the error to throw. */
   async #heal(error: unknown, stuck = true): Promise<unknown> {
     const failure = readFailure(error);
     const { code } = failure;
     // An open transaction of the application, on an only connection, leaves nothing either.
-    if (isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
-      const at = Date.now();
-      const { since, at: before } = this.#locked ?? { since: at, at };
-      // After a pause, it may be another lock.
-      this.#locked = { since: Math.abs(at - before) < LONGEST_PAUSE_MS ? since : at, at };
-      if (stuck || Math.abs(at - this.#locked.since) >= LONGEST_LOCK_MS) {
-        this.#locked = null;
-        await this.#client.reconnect?.();
-      }
+    if (stuck && isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
+      await this.#client.reconnect?.();
     }
     // Another request has reconnected the client, and so closed the connection of this one.
     return /^(CLIENT|TRANSACTION)_CLOSED$/.test(code) && this.#client.closed === false
@@ -158,11 +167,12 @@ class Guest implements LibsqlClient {
   }
 }
 
+/** Returns `true` if a transaction was refused because the client can have no second connection. */
+function isOnlyConnection(error: unknown): boolean {
+  return readFailure(error).message.includes("single connection");
+}
+
 /** Returns `true` if the connection itself was left with a lock: a plain "commit" did not end. */
 function isLeftover(error: unknown): boolean {
   return readFailure(error).message.includes("in progress");
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve));
 }

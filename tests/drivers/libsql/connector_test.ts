@@ -106,33 +106,164 @@ Deno.test("a client that the application has left with a lock is whole after a r
   client.close();
 });
 
-Deno.test("connector() reconnects a client that meets one lock for several seconds", async () => {
-  const { now } = Date;
-  let [at, reconnected] = [now(), 0];
-  const locked = () => Promise.reject(Object.assign(new Error(), { code: "SQLITE_BUSY" }));
-  const client = connector("test", "client", {
-    ...{ protocol: "file", closed: false, execute: locked, batch: locked },
-    reconnect: () => reconnected++,
-    transaction: () => Promise.resolve({ executeMultiple: locked, batch: locked, close: () => {} }),
-  })();
-  const after = async (ms: number) => {
-    at += ms;
-    await assertRejects(() => client.batch([], "write"));
-    return reconnected;
-  };
-  Date.now = () => at;
+for (const mode of ["delete", "wal"]) {
+  Deno.test(`a transaction of the application that reads outlives a record, with journal_mode = ${mode}`, async () => {
+    const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
+    const client = createClient({ url: `file:${folder}/app.db` });
+    await client.execute(`pragma journal_mode = ${mode}`);
+    await migrate(client);
+    const count = "select count(*) from circuit_breakers";
+    const transaction = await client.transaction("read");
+    await transaction.execute(count);
+    // In mode "delete", nothing can be committed while somebody reads.
+    const recorded = record(libsql({ client, busyTimeoutMs: 0 }), "read");
+    assertEquals(await recorded.then(() => "wal", () => "delete"), mode);
+    await transaction.execute(count);
+    await transaction.commit();
+    const store = libsql({ client, busyTimeoutMs: 0 });
+    await record(store, "read");
+    assertEquals((await totals(store, "read")).successes, mode === "wal" ? 2 : 1);
+    client.close();
+    await Deno.remove(folder, { recursive: true });
+  });
+}
+
+Deno.test("a transaction of the application outlives a record after another statement met its lock", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  await record(store, "beside");
+  const transaction = await client.transaction("write");
+  await transaction.execute("create table orders (id integer primary key)");
+  // It leaves its connection with a lock.
+  await assertRejects(() => client.execute("delete from circuit_breaker_events"));
+  await assertRejects(() => record(store, "beside"), StoreAnswerError);
+  await transaction.execute("insert into orders values (1)");
+  await transaction.commit();
+  await record(store, "beside");
+  const other = file.connect();
+  assertEquals((await totals(libsql({ client: other }), "beside")).successes, 2);
+  assertEquals((await other.execute("select id from orders")).rows.length, 1);
+  other.close();
+  client.close();
+});
+
+Deno.test("a transaction of the application outlives a record that found one connection free", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
+  const open = (concurrency: number) => createClient({ url: `file:${folder}/app.db`, concurrency });
+  const [migrating, client] = [open(1), open(2)];
+  await migrate(migrating);
+  migrating.close();
+  await client.execute("create table orders (id integer primary key)");
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  for (let id = 1; id <= 3; id++) {
+    const transaction = await client.transaction("write");
+    await transaction.execute({ sql: "insert into orders values (?)", args: [id] });
+    await assertRejects(() => record(store, "free"), StoreAnswerError);
+    await transaction.commit();
+    await record(store, "free");
+  }
+  assertEquals((await totals(store, "free")).successes, 3);
+  assertEquals((await client.execute("select id from orders")).rows.length, 3);
+  client.close();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a transaction of the application outlives a record after many first ones at once", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  await Promise.all(Array.from({ length: 40 }, (_, n) => record(store, `first ${n}`)));
+  const transaction = await client.transaction("write");
+  await transaction.execute("create table orders (id integer primary key)");
+  await assertRejects(() => record(store, "inside"), StoreAnswerError);
+  await transaction.commit();
+  await client.execute("select id from orders");
+  client.close();
+});
+
+Deno.test("connector() applies all statements of a batch or none", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  await client.execute("create table parents (id integer primary key)");
+  await client.execute(
+    "create table orders (id integer primary key, parent integer references parents deferrable initially deferred)",
+  );
+  await client.execute("create table doomed (id integer)");
+  await client.execute(
+    "create trigger dooms before insert on doomed begin select raise(rollback, 'doomed'); end",
+  );
+  const guest = connector("test", "client", client)();
+  const insert = (table: string, ...args: number[]) => ({
+    ...{ sql: `insert into ${table} values (${args.map(() => "?")})`, args },
+  });
+  const batches = Array.from({ length: 40 }, (_, n) => [
+    insert("orders", n + 1, n),
+    insert("parents", n),
+    // The same key, a foreign key that is missing at the end, and one whose transaction is gone.
+    ...n % 4 === 1 ? [insert("parents", n)] : [],
+    ...n % 4 === 2 ? [insert("orders", n + 1_001, 1_000)] : [],
+    ...n % 4 === 3 ? [insert("doomed", n), insert("orders", n + 2_001, null!)] : [],
+  ]);
+  const settled = await Promise.allSettled(batches.map((batch) => guest.batch(batch, "write")));
+  assertEquals(
+    settled.map(({ status }) => status === "fulfilled"),
+    batches.map((_, n) => n % 4 === 0),
+  );
+  const { rows } = await client.execute(
+    "select (select count(*) from orders) as orders, (select count(*) from parents) as parents",
+  );
+  assertEquals([rows[0]?.orders, rows[0]?.parents], [10, 10]);
+  client.close();
+});
+
+Deno.test("connector() runs many batches at once while the timers stand still", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  await client.execute("create table numbers (n integer)");
+  const guest = connector("test", "client", client)();
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (() => 0) as unknown as typeof setTimeout;
   try {
-    assertEquals([await after(0), await after(1_999), await after(1), await after(1)], [
-      0,
-      0,
-      1,
-      1,
-    ]);
-    // After a pause, it is another lock.
-    assertEquals([await after(60_000), await after(1_999), await after(1)], [1, 1, 2]);
+    const ran = Promise.all(
+      Array.from(
+        { length: 200 },
+        (_, n) => guest.batch([{ sql: "insert into numbers values (?)", args: [n] }], "write"),
+      ),
+    );
+    let timer = 0;
+    const late = new Promise((resolve) => timer = Number(setTimeout(() => resolve("late"), 5_000)));
+    assertEquals(await Promise.race([ran.then(() => "done"), late]), "done");
+    clearTimeout(timer);
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  const { rows } = await client.execute(
+    "select count(*) as n, count(distinct n) as each from numbers",
+  );
+  assertEquals([rows[0]?.n, rows[0]?.each], [200, 200]);
+  client.close();
+});
+
+Deno.test("a transaction of the application outlives records while it is open for long", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  const transaction = await client.transaction("write");
+  await transaction.execute("create table orders (id integer primary key)");
+  const { now } = Date;
+  try {
+    for (let s = 0; s <= 120; s++) {
+      Date.now = () => now() + s * 1_000;
+      await assertRejects(() => record(store, "for long"), StoreAnswerError);
+    }
   } finally {
     Date.now = now;
   }
+  await transaction.commit();
+  await client.execute("select id from orders");
+  await record(store, "for long");
+  client.close();
 });
 
 Deno.test("a transaction of the application on an only connection is waited for, as any lock is", async () => {
