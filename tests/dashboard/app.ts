@@ -65,3 +65,9 @@ export const auth: DashboardOptions["auth"] = async (c, next) => {
 export async function trip(fuse: Fuse, name: string, error: unknown = new TypeError("down")) {
   await fuse.make(name).tryCall(() => Promise.reject(error));
 }
+
+/** The text of a page, on one line. */
+export function textOf(html: string): string {
+  return html.replace(/<(script|style|noscript)[^>]*>.*?<\/\1>/gs, " ")
+    .replace(/<[^>]*>/g, " ").replace(/\s+/g, " ");
+}
